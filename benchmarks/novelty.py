@@ -95,7 +95,7 @@ def noise(count: int = FOREIGN) -> list[bytes]:
 def learn(images: np.ndarray, labels: np.ndarray, epochs: int) -> Classifier:
     """Trains a small network."""
     torch.manual_seed(0)
-    option = Cnn("cnn", 16, None, 64, 0.2)
+    option = Cnn("cnn", 16, None, 64, 0.2, "full")
     depth = images.shape[-1]
     levels = images.reshape(-1, depth) / 255
     mean, deviation = levels.mean(axis=0).tolist(), levels.std(axis=0).tolist()

@@ -105,7 +105,7 @@ def trained(name: str, folder: Path, count: int = 200, steps: int = 8) -> Callab
     classes = sorted({one.label for one in drawn})
     x = torch.from_numpy(np.stack([preprocessing.decode(one.data) for one in drawn]))
     y = torch.tensor([classes.index(one.label) for one in drawn])
-    option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1)
+    option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1, stem="full")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         depth = preprocessing.shape[2]

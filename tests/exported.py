@@ -140,7 +140,7 @@ def _train(prepared: np.ndarray, labels: np.ndarray, folder: Path) -> None:
     from sightline.models.classifier import build_classifier
     from sightline.models.model_info import TrainingLineage
 
-    option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1)
+    option = Cnn("cnn", width=8, blocks=2, hidden=32, dropout=0.1, stem="full")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         classifier = build_classifier(option, (12, 12, 1), 10, [0.3], [0.3]).train()

@@ -78,6 +78,7 @@ OTHER: dict[str, Any] = {
     "ingest.path": "elsewhere", "ingest.url": "s3://bucket/set", "limit": 50, "labels": "labels.yaml",
     "corrections": "other.csv", "additions": "other", "ingest.unknown": "others.zip",
     "on_reject": "fail", "conflicts": "keep", "layout": "classes", "ingest.formats": ["PNG"], "workers": 1,
+    "conformity_score": "aps",
     "mongodb.max_bytes": 1000, "path": "elsewhere",
     "url": "s3://bucket/other", "mongodb.url": "mongodb://other/images", "sql.url": "sqlite:///other.db",
     **{f"{part}_{kind}": "another" for kind in ("column", "field") for part in ("image", "label", "group", "id")},

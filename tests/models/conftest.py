@@ -12,7 +12,7 @@ from sightline.models.architectures.resnet import ResNet
 from sightline.models.classifier import Classifier, build_classifier
 
 OPTIONS: dict[str, Option] = {
-    "cnn": Cnn("cnn", width=4, blocks=2, hidden=8, dropout=0.2),
+    "cnn": Cnn("cnn", width=4, blocks=2, hidden=8, dropout=0.2, stem="full"),
     "dense": Dense("dense", hidden=[8, 4], dropout=0.1),
     "linear": Dense("dense", hidden=[], dropout=0.0),
     "resnet18": ResNet("resnet18", weights=None),

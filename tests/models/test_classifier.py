@@ -70,7 +70,8 @@ def test_a_cnns_parameters_do_not_depend_on_the_images_size() -> None:
 @pytest.mark.parametrize(("size", "blocks"), [((1, 40), 2), ((8, 8), 2), ((16, 16), 2), ((28, 28), 3), ((64, 80), 4)])
 def test_a_cnn_is_as_deep_as_the_image_is_large(size: tuple[int, int], blocks: int) -> None:
     found, expected = (
-        build_classifier(Cnn("cnn", 4, of, 8, 0.0), (*size, 1), 3, [0.5], [0.5]).state_dict() for of in (None, blocks)
+        build_classifier(Cnn("cnn", 4, of, 8, 0.0, "full"), (*size, 1), 3, [0.5], [0.5]).state_dict()
+        for of in (None, blocks)
     )
     assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in expected.items()}
 
@@ -191,11 +192,15 @@ def test_a_network_is_one_class_whose_head_is_its_last_linear_layer() -> None:
 @pytest.mark.parametrize(
     ("schema", "values", "message"),
     [
-        (Cnn, {"width": 0, "blocks": 1, "hidden": 1, "dropout": 0.0}, "width: must be positive, not 0"),
-        (Cnn, {"width": 1, "blocks": 7, "hidden": 1, "dropout": 0.0}, "blocks: must be 1 to 6, not 7"),
-        (Cnn, {"width": 1, "blocks": 0, "hidden": 1, "dropout": 0.0}, "blocks: must be 1 to 6, not 0"),
-        (Cnn, {"width": 1, "blocks": 1, "hidden": -1, "dropout": 0.0}, "hidden: must be positive, not -1"),
-        (Cnn, {"width": 1, "blocks": 1, "hidden": 1, "dropout": 1.0}, "dropout: must be in"),
+        (Cnn, {"width": 0, "blocks": 1, "hidden": 1, "dropout": 0.0, "stem": "full"}, "width: must be positive, not 0"),
+        (Cnn, {"width": 1, "blocks": 7, "hidden": 1, "dropout": 0.0, "stem": "full"}, "blocks: must be 1 to 6, not 7"),
+        (Cnn, {"width": 1, "blocks": 0, "hidden": 1, "dropout": 0.0, "stem": "full"}, "blocks: must be 1 to 6, not 0"),
+        (
+            Cnn,
+            {"width": 1, "blocks": 1, "hidden": -1, "dropout": 0.0, "stem": "full"},
+            "hidden: must be positive, not -1",
+        ),
+        (Cnn, {"width": 1, "blocks": 1, "hidden": 1, "dropout": 1.0, "stem": "full"}, "dropout: must be in"),
         (
             Cnn,
             {"width": 1, "blocks": 1, "hidden": 1, "dropout": 0.0, "stem": "no"},

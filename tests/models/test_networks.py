@@ -323,7 +323,7 @@ import sys
 from sightline.models.options import MODELS
 assert MODELS and "torch" not in sys.modules
 from sightline.models.classifier import build_classifier
-settings = {"cnn": (4, 1, 4, 0.0), "dense": ([4], 0.0), "resnet9": (4, "max", 1.0), "wide_resnet": (10, 1, 0.0)}
+settings = {"cnn": (4, 1, 4, 0.0, "full"), "dense": ([4], 0.0), "resnet9": (4, "max", 1.0), "wide_resnet": (10, 1, 0.0)}
 for name, values in settings.items():
     build_classifier(MODELS[name](name, *values), (8, 8, 1), 2, [0.5], [0.5])
 assert not {"torchvision", "timm", "pytorch_lightning"} & set(sys.modules)

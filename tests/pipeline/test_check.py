@@ -42,7 +42,7 @@ def test_knobs_options_and_code_are_named(project: Project) -> None:
     project.set(train__lr=0.03, train__model="dense")
     project.append("conf/train/default.yaml", "# a comment")
     project.edit("conf/export/default.yaml", "min_agreement: 0.9", "min_agreement: 0.8")
-    project.edit("src/sightline/stages/baseline/__init__.py", '"""Simpler', '"""Now simpler')
+    project.edit("src/sightline/stages/baseline/__init__.py", '"""The baseline stage', '"""Now the baseline stage')
     assert check(project, 1) == [
         "train: train.model: cnn -> dense",
         "train: train.lr: 0.002 -> 0.03",

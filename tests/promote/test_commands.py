@@ -79,7 +79,7 @@ def test_a_third_of_the_images_corrupt_holds_it_back(
     assert code == 3, out
     assert "20 of 60 inputs were rejected (20 corrupt), more than promote.max_rejected, 0.05: a/00.png, " in out
     listed = run("rejected", "--limit", "99")[1].splitlines()
-    assert listed[0] == "corrupt: 20"
+    assert listed[0].startswith("corrupt: 20; copy or download the file again")
     assert [line.split(":")[0].strip() for line in listed[1:]] == corrupt
 
 

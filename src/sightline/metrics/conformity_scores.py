@@ -7,11 +7,13 @@ sets smaller where many images share a score, and two answers for one image.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from sightline.config.schema import Registry
+
+if TYPE_CHECKING:  # the configuration reads only the names, without NumPy
+    import numpy as np
+    import numpy.typing as npt
 
 CONFORMITY_SCORES: Registry[ConformityScore] = Registry("evaluate/conformity_score")
 """Scores that `evaluate.conformity_score` can name. A new one is one class here, registered under its name."""
@@ -38,7 +40,7 @@ class Lac(ConformityScore):
 
     def scores(self, probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Returns the probabilities."""
-        return probabilities.astype(np.float32)
+        return probabilities.astype("float32")
 
 
 @CONFORMITY_SCORES.register("aps")
@@ -51,7 +53,7 @@ class Aps(ConformityScore):
 
     def scores(self, probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Returns the shares that are left."""
-        return (1 - _above(probabilities)[0]).astype(np.float32)
+        return (1 - _above(probabilities)[0]).astype("float32")
 
 
 @CONFORMITY_SCORES.register("raps")
@@ -61,7 +63,7 @@ class Raps(ConformityScore):
     def scores(self, probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Returns the shares that are left, less the penalties."""
         above, rank = _above(probabilities)
-        return (1 - above - PENALTY * np.maximum(0, rank - UNPENALISED)).astype(np.float32)
+        return (1 - above - PENALTY * (rank - UNPENALISED).clip(min=0)).astype("float32")
 
 
 def _above(probabilities: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -69,6 +71,8 @@ def _above(probabilities: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.floa
 
     Of equal classes the first is the likelier one, as everywhere.
     """
+    import numpy as np
+
     order = np.argsort(-probabilities, axis=1, kind="stable")
     in_order = np.take_along_axis(probabilities, order, axis=1).astype(np.float64)
     rank = np.argsort(order, axis=1) + 1

@@ -142,7 +142,7 @@ def network_option(architecture: Mapping[str, Any]) -> ModelOption:
     if name not in MODELS:
         raise ValueError(f"architecture: there is no network {name!r}")
     try:
-        return MODELS[name](**settings)
+        return MODELS[name](**{**MODELS[name].EARLIER, **settings})
     except TypeError as error:  # an unknown or missing setting
         raise ValueError(f"architecture: {error}") from None
 

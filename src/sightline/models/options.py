@@ -6,8 +6,10 @@ documentation and `build`. Only its methods import PyTorch, so that a configurat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from sightline.config.schema import Option, Registry, require
 from sightline.models import packaged_weights
@@ -18,7 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class ModelOption(Option):
-    """Base of every network's option."""
+    """Base of every network's option.
+
+    Attributes:
+        EARLIER: Values of settings for models that were saved before these settings existed.
+    """
+
+    EARLIER: ClassVar[Mapping[str, object]] = MappingProxyType({})
 
     def build(self, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         """Builds the network, which maps float32 images [N, C, H, W] to logits [N, num_classes].

@@ -12,7 +12,7 @@ from sightline.models.classifier import build_classifier
 from sightline.stages.evaluate.explain import explainer, last_convolution
 
 NETWORKS = {
-    "cnn": (Cnn("cnn", 4, 2, 8, 0.2), "features.10"),
+    "cnn": (Cnn("cnn", 4, 2, 8, 0.2, "full"), "features.10"),
     "resnet9": (ResNet9("resnet9", 2, "max", 0.5), "blocks.8.blocks.1.0"),
     "wide_resnet": (WideResNet("wide_resnet", 10, 1, 0.0), "blocks.2.conv2"),
     "mobilenet_v3": (MobileNetV3("mobilenet_v3", None, "small"), "features.12.0"),

@@ -86,7 +86,7 @@ def test_same_bytes_from_another_process_folder_hash_seed_and_thread_count(
 @pytest.mark.parametrize(
     ("option", "shape"),
     [
-        (Cnn("cnn", 4, 3, 8, 0.5), (9, 7, 3)),
+        (Cnn("cnn", 4, 3, 8, 0.5, "full"), (9, 7, 3)),
         (Dense("dense", [16], 0.5), (8, 8, 1)),
         (ResNet("resnet18", None), (32, 32, 3)),
     ],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from sightline.config.schema import require, require_one_of
 from sightline.models.options import MODELS, ModelOption
@@ -37,7 +39,9 @@ class Cnn(ModelOption):
     blocks: int | None
     hidden: int
     dropout: float
-    stem: str = "full"
+    stem: str
+
+    EARLIER: ClassVar[Mapping[str, object]] = MappingProxyType({"stem": "full"})
 
     def __post_init__(self) -> None:
         require(self.width > 0, f"width: must be positive, not {self.width}")
@@ -49,7 +53,7 @@ class Cnn(ModelOption):
     def blocks_for(self, height: int, width: int) -> int:
         """Returns the number of blocks for images of this size: one more block for twice the shorter side.
 
-        >>> [Cnn("cnn", 32, None, 128, 0.2).blocks_for(side, side) for side in (8, 16, 28, 64, 224)]
+        >>> [Cnn("cnn", 32, None, 128, 0.2, "full").blocks_for(side, side) for side in (8, 16, 28, 64, 224)]
         [2, 2, 3, 4, 5]
         """
         if self.blocks is not None:

@@ -51,8 +51,8 @@ def require_trainable(summary: Mapping[str, Any], config: IngestConfig) -> None:
         only = " and ".join(f"{split} ({number:,})" for split, number in sorted(splits[first].items()))
         raise UserError(
             f"{option}: no image to train on for {listed(lacking)}: the source has {first!r} only in {only}; add "
-            f"training images, or drop it with a line {json.dumps(first, ensure_ascii=False)}: null in a YAML "
-            "file and ingest.labels=FILE"
+            f"training images, or drop it: ingest.labels=FILE, a YAML file with the line "
+            f"{json.dumps(first, ensure_ascii=False)}: null"
         )
     if not named and max(classes.values()) < _LEAST:
         raise UserError(
