@@ -43,6 +43,19 @@ def test_any_network_is_explained_the_same_every_time(name):
     assert made.maps(images[:0], np.zeros(0, np.int64)).shape == (0, 32, 28)
 
 
+@pytest.mark.parametrize(("stem", "layer"), [("full", "features.24"), ("half", "features.17")])
+def test_a_map_that_is_too_coarse_is_taken_from_an_earlier_layer(stem, layer):
+    torch.manual_seed(0)
+    shape = (64, 64, 1)
+    model = build_classifier(Cnn("cnn", 4, 4, 8, 0.2, stem), shape, 5, [0.5], [0.25]).eval()
+    found = last_convolution(model, shape)
+    assert (found and found[0]) == layer
+    size = []
+    found[1].register_forward_hook(lambda _module, _inputs, output: size.append(tuple(output.shape[2:])))
+    model(torch.zeros((1, *shape), dtype=torch.uint8))
+    assert size == [(8, 8)]
+
+
 class OnePlace(torch.nn.Module):
     """Says class 1 as far as the upper left corner is bright, by a convolution or without."""
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sightline.models.classifier import Classifier
 
 BATCH = 16
+_PLACES, _PIXELS = 7, 8
+"""Least height and width of a layer's output for Grad-CAM, unless a place of it then stands for fewer pixels a side."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +78,27 @@ def explainer(classifier: Classifier, shape: tuple[int, int, int]) -> Explainer:
 
 
 def last_convolution(classifier: Classifier, shape: tuple[int, int, int]) -> tuple[str, nn.Module] | None:
-    """Returns the name and module of the last convolution whose output has more than one pixel.
+    """Returns the name and module of the last convolution whose output is fine enough to show where the evidence is.
 
-    It is found by a forward pass, which works for any network; the one-pixel convolutions of squeeze-and-excitation are
-    skipped. The result is None if there is no such layer, or if the only one divides the image into patches that do not
-    overlap.
+    That is 7 x 7 places, or one place for 8 x 8 pixels in images of less than 56 pixels. Coarser maps light up next to
+    what the network looks at: at 64 pixels, `cnn` ends with 4 x 4. If no output has that many places, it is the last
+    one of more than one place. It is found by a forward pass, which works for any network; the one-place convolutions
+    of squeeze-and-excitation are skipped. The result is None if there is no such layer, or if the only one divides the
+    image into patches that do not overlap.
     """
     import torch
     from torch import nn
 
     seen: list[tuple[str, nn.Module]] = []
+    fine: list[tuple[str, nn.Module]] = []
+    least = min(_PLACES, min(shape[:2]) // _PIXELS)
 
     def note(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
         def hook(module: nn.Module, _: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
                 seen.append((name, module))
+                if min(output.shape[2:]) >= least:
+                    fine.append((name, module))
 
         return hook
 
@@ -104,7 +112,7 @@ def last_convolution(classifier: Classifier, shape: tuple[int, int, int]) -> tup
             hook_handle.remove()
     if not seen or (len(named) == 1 and named[0][1].kernel_size == named[0][1].stride != (1, 1)):
         return None
-    return seen[-1]
+    return (fine or seen)[-1]
 
 
 def _occlusion_maps(classifier: Classifier, images: Images, targets: Labels) -> Floats:
